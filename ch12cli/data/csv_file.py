@@ -41,7 +41,7 @@ from ch12cli.data.streaming.budget import budget_of
 from ch12cli.data.streaming.lazy_rows import Features
 from ch12cli.data.streaming.row_file import ROWS, RowFile, is_exact_in_float32, write_rows
 from ch12cli.data.streaming.table_cache import stored_table
-from ch12cli.data.table import Floats, Missing, Table
+from ch12cli.data.table import Floats, Missing, RowIndices, Table
 from ch12cli.data.text_file import (
     SEPARATORS,
     Layout,
@@ -192,7 +192,7 @@ def csv_file(
     }
     rows = sheet.rows
     sheet = replace(sheet, columns={name: sheet.columns[name] for name in (*kinds, target, *special)})
-    sheet, dropped = _without_missing(sheet, required, problems, missing=missing)
+    sheet, kept = _without_missing(sheet, required, problems, missing=missing)
     encoded = [
         _categories(sheet, name, problems, reading) if kind is None else _numbers(sheet, name, kind, problems, reading)
         for name, kind in kinds.items()
@@ -213,11 +213,12 @@ def csv_file(
         columns=columns,
         weights=weights,
         groups=groups,
+        source_rows=kept,
         notes=(
             *notes,
             *_dropped_notes(
                 file,
-                dropped,
+                rows - sheet.rows,
                 rows=rows,
                 why=f"have no {' or '.join([target, *special])}" if fill else "have missing values",
             ),
@@ -351,8 +352,8 @@ def _selected_columns(
 
 def _without_missing(
     table: Sheet, kinds: Mapping[str, bool], problems: list[str], *, missing: MissingValues
-) -> tuple[Sheet, int]:
-    """The rows that have a value in each of these columns, and the number of rows dropped.
+) -> tuple[Sheet, RowIndices | None]:
+    """The rows that have a value in each of these columns, and their numbers from 0; None if all rows stay.
 
     kinds: name -> whether the column holds categories. With missing=refuse all rows stay, and each missing value is
     added to problems.
@@ -369,16 +370,16 @@ def _without_missing(
             for row, name in sorted(found)
         ]
         problems += [f"{text}; or add dataset.missing=drop, mean or median" for text in texts[:1]] + texts[1:]
-        return table, 0
+        return table, None
     if not gaps:
-        return table, 0
+        return table, None
     kept = ~np.logical_or.reduce(list(gaps.values()))
     if not kept.any():
         raise InputError(
             f"{table.source}: each of its {count_with_noun(table.rows, 'row')} has a missing value; "
             "use fewer columns, or dataset.missing=mean or median"
         )
-    return table.select(kept, table.columns), int(table.rows - kept.sum())
+    return table.select(kept, table.columns), np.flatnonzero(kept)
 
 
 def _similar(name: str, present: Sequence[str]) -> str:

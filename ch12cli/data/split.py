@@ -119,6 +119,7 @@ def _first_rows(table: Table, rows: int) -> Table:
         target=table.target[:rows],
         weights=None,
         groups=None if table.groups is None else table.groups[:rows],
+        source_rows=None,
         test_rows=0,
         valid_rows=0,
     )

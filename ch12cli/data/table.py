@@ -33,6 +33,7 @@ class Table:
     training part; None: NaN is refused. columns: of the file that the features come from. shape: of a row that is an
     image, (channels, height, width). weights: how much each row counts in the loss, (rows,), 0 or more; None: all
     alike. groups: which rows belong together and must not be parted by a split, (rows,), numbers or texts; None: none.
+    source_rows: the number of each row where the data come from, (rows,), if rows of it were left out; None: none were.
     test_rows, valid_rows: how many of the last rows are the test part, and how many before them the validation part;
     0: any rows may be.
     fitted_rows: scaling is fitted to at most so many training rows, evenly chosen; None: to all.
@@ -52,6 +53,7 @@ class Table:
     shape: tuple[int, ...] | None = field(default=None, kw_only=True)
     weights: Floats | None = field(default=None, kw_only=True)
     groups: npt.NDArray[Any] | None = field(default=None, kw_only=True)
+    source_rows: RowIndices | None = field(default=None, kw_only=True)
     test_rows: int = field(default=0, kw_only=True)
     valid_rows: int = field(default=0, kw_only=True)
     fitted_rows: int | None = field(default=None, kw_only=True)
@@ -77,6 +79,8 @@ class Table:
         object.__setattr__(self, "target", _frozen(target, target.dtype if classes is None else numbers))
         object.__setattr__(self, "weights", _checked_weights(self.weights, rows=len(target), name=self.source))
         object.__setattr__(self, "groups", _checked_groups(self.groups, rows=len(target), name=self.source))
+        if self.source_rows is not None:
+            object.__setattr__(self, "source_rows", _frozen(np.asarray(self.source_rows), np.dtype(np.int64)))
         object.__setattr__(self, "feature_names", names)
         object.__setattr__(self, "class_names", classes)
 
@@ -84,6 +88,10 @@ class Table:
     def rows(self) -> int:
         """The number of rows."""
         return len(self.target)
+
+    def numbers_of(self, rows: RowIndices) -> RowIndices:
+        """The numbers that rows have where the data come from, counted from 0. rows: positions in the table."""
+        return rows if self.source_rows is None else self.source_rows[rows]
 
     @property
     def classes(self) -> int:

@@ -69,7 +69,7 @@ def pictures(directory: Path, *, title: str, split: str | None, best: bool, trus
             surest = wrong[np.argsort(-shares[wrong, found[wrong]], kind="stable")]
             right = np.flatnonzero(found == actual)
             chosen = np.concatenate([surest, right])[:MOST_PICTURES]
-            rows = part.rows[chosen]
+            rows = getattr(job.task.data, name).rows[chosen]
             pixels = np.stack([np.asarray(table.features[row : row + 1], np.float64)[0] for row in rows.tolist()])
             captions = [
                 (f"{names[found[row]]} {shares[row, found[row]]:.0%}",)
@@ -77,7 +77,9 @@ def pictures(directory: Path, *, title: str, split: str | None, best: bool, trus
                 for row in chosen.tolist()
             ]
             is_wrong = frozenset(np.flatnonzero(found[chosen] != actual[chosen]).tolist())
-            panels.append(Pictures(pixels.reshape(len(chosen), *table.shape), captions, is_wrong, rows.tolist()))
+            panels.append(
+                Pictures(pixels.reshape(len(chosen), *table.shape), captions, is_wrong, part.rows[chosen].tolist())
+            )
             notes.append(f"{PART_WORDS[name]} part: {len(wrong):,} of {len(found):,} wrong".capitalize())
         note = f"{'; '.join(notes)}. The surest mistakes come first, then pictures that are right."
         return Plot(title, list(panels), [note]), messages

@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 import pytest
 
 from ch12cli.cli.main import main
@@ -266,6 +267,22 @@ def test_a_runs_page_lists_its_largest_errors_and_its_data(page: Callable[[str],
     assert all(true != predicted for _, true, predicted, _ in errors[1:])
     shares = [float(row[3]) for row in errors[1:]]
     assert shares == sorted(shares, reverse=True)
+
+
+def test_the_largest_errors_have_the_numbers_of_the_rows_in_the_file(folder: Path) -> None:
+    lines = [f"{'' if n < 30 else n},{(n * 37) % 101 / 10}" for n in range(100)]
+    Path("drop.csv").write_text("\n".join(["x,y", *lines]) + "\n")
+    words = ["dataset=table", "dataset.file=drop.csv", "dataset.missing=drop", "hydra.run.dir=dropped"]
+    assert main([*WORDS, *words]) == 0
+    assert main(["report", "dropped", "-o", "dropped.html"]) == 0
+    tables = Reader(Path("dropped.html").read_text(encoding="utf-8")).tables
+    errors = next(table for table in tables if table[0][1:] == ["true y", "predicted y", "difference"])
+    assert len(errors) > 5
+    for row, true, *_ in errors[1:]:
+        assert float(true) == pytest.approx(float(lines[int(row)].split(",")[1]), rel=1e-3)
+    with np.load("dropped/predictions.npz") as arrays:
+        parts = [arrays[f"{name}.rows"] for name in ("train", "valid", "test") if f"{name}.rows" in arrays]
+        assert sorted(np.concatenate(parts).tolist()) == list(range(30, 100))
 
 
 @pytest.mark.slow

@@ -121,6 +121,14 @@ def test_a_row_without_a_target_is_dropped_when_missing_values_are_filled() -> N
     assert read.notes == ("table.csv: 1 of 6 rows left out, which have no grade",)
 
 
+def test_rows_keep_their_numbers_in_the_file_when_others_are_left_out(folder: Path) -> None:
+    Path("a.csv").write_text("x,y\n,0.5\n2,\n3,2.5\n\n,1.5\n5,3.25\n")
+    assert csv_file("a.csv", missing="drop").numbers_of(np.array([1, 0])).tolist() == [4, 2]
+    assert csv_file("a.csv", missing="mean").numbers_of(np.arange(4)).tolist() == [0, 2, 3, 4]
+    Path("whole.csv").write_text("x,y\n1,0.5\n2,1.5\n4,2.5\n")
+    assert csv_file("whole.csv", missing="drop").numbers_of(np.array([2, 0])).tolist() == [2, 0]
+
+
 @pytest.mark.parametrize(
     ("cells", "kind", "classes"),
     [

@@ -78,6 +78,8 @@ def require_same(found: Table, wanted: Table) -> None:
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
     for name in ("digest", "columns", "notes", "feature_names", "target_name", "class_names", "missing", "source"):
         assert getattr(found, name) == getattr(wanted, name), name
+    every = np.arange(wanted.rows)
+    np.testing.assert_array_equal(found.numbers_of(every), wanted.numbers_of(every))
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.csv.zst", "t.parquet", "t.ipc", "t.npy"])

@@ -30,7 +30,7 @@ from ch12cli.data.table import Table
 from ch12cli.errors import InputError, MachineError, reason_of
 from ch12cli.files.atomic import digest_of, sync_files, write_whole
 
-FORMAT = 1  # of an entry, and of what decides its values
+FORMAT = 2  # of an entry, and of what decides its values
 ARRAYS, NAMES, CHECKED, USED = "arrays.npz", "table.json", "checked.json", "used"
 COLUMNS = "columns"  # the folder of columns while an entry is made
 UNUSED_DAYS = 30  # after which an entry is removed when another one is made
@@ -131,7 +131,8 @@ def _write_entry(folder: Path, table: Table) -> None:
     """Writes all but the rows, which are there. The digest is that of the rows as they are read back."""
     rows = table.features
     assert isinstance(rows, RowFile)
-    arrays: dict[str, Any] = {"target": table.target, "weights": table.weights, "groups": table.groups}
+    optional = ("weights", "groups", "source_rows")
+    arrays: dict[str, Any] = {"target": table.target, **{name: getattr(table, name) for name in optional}}
     np.savez(folder / ARRAYS, **{name: array for name, array in arrays.items() if array is not None})
     names = {
         "shape": list(rows.shape),
@@ -201,6 +202,7 @@ def _read_entry(entry: Path) -> Table:
         columns=None if columns is None else tuple(columns_from_plain(columns, names["feature_names"], str(entry))),
         weights=held.get("weights"),
         groups=held.get("groups"),
+        source_rows=held.get("source_rows"),
         notes=tuple(names["notes"]),
         known_digest=names["digest"],
     )

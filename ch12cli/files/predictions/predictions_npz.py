@@ -44,8 +44,9 @@ class DataFacts:
 class PredictedPart:
     """The predictions of a part.
 
-    rows: numbers of its rows in the data, (n,). actual: the true classes or values, (n,). outputs: probabilities of the
-    classes, (n, classes), or values, (n, 1). found: the classes, (n,); none for values.
+    rows: numbers of its rows in the data, counted from 0 and with those left out, (n,). actual: the true classes or
+    values, (n,). outputs: probabilities of the classes, (n, classes), or values, (n, 1). found: the classes, (n,); none
+    for values.
     """
 
     rows: Numbers

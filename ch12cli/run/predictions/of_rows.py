@@ -34,13 +34,13 @@ def outputs_of_part(task: Task, network: Network, name: str) -> torch.Tensor:
 def predicted_part(task: Task, network: Network, name: str) -> PredictedPart:
     """Returns the predictions of a part: probabilities of classes, or values in the units of the data."""
     part, given = getattr(task.data, name), outputs_of_part(task, network, name)
-    actual = part.y.reshape(-1).astype(np.float64)
+    actual, rows = part.y.reshape(-1).astype(np.float64), task.data.table.numbers_of(part.rows)
     if task.classes:
         found = predicted_classes(given, output=task.output).cpu().numpy().astype(np.int64)
-        return PredictedPart(part.rows, actual, probabilities(given, output=task.output).cpu().numpy(), found)
+        return PredictedPart(rows, actual, probabilities(given, output=task.output).cpu().numpy(), found)
     learned, scaling = given[:, :1].cpu().double().numpy(), task.data.target_scaling
     values = learned if scaling is None else np.asarray(scaling.restore(learned), np.float64)
-    return PredictedPart(part.rows, actual, values, np.zeros(0, np.int64))
+    return PredictedPart(rows, actual, values, np.zeros(0, np.int64))
 
 
 def predicted_parts(task: Task, network: Network, names: Iterable[str]) -> dict[str, PredictedPart]:
