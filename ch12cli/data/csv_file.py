@@ -136,7 +136,7 @@ def csv_file(
             if name in special:
                 found[name] = "texts" if name == group else "numbers"
             elif name in goals:
-                found[name] = "texts" if target_type == "classes" or name in categories else "few"
+                found[name] = "texts" if target_type == "classes" else "few"
             elif name in unused and not UNNAMED.fullmatch(name):
                 found[name] = "nothing"
             else:
@@ -342,6 +342,15 @@ def _selected_columns(
             if name == target or name in named:
                 what = "the target" if name == target else "in dataset.features too"
                 problems.append(f"dataset.{key}: {name} is {what}; name another column")
+    for key, kind in (("categories", "classes"), ("numbers", "values")):
+        if target in declared[key]:
+            problems.append(f"dataset.{key}: {target} is the target; use dataset.target_type={kind} in place of it")
+        problems += [
+            f"dataset.{key}: {name} is in dataset.{other} too; leave it out of one"
+            for other in ("weight", "group")
+            for name in declared[other]
+            if name != target and name in declared[key]
+        ]
     both = set(declared["categories"]) & set(declared["numbers"])
     problems += [f"dataset.numbers: {name} is in dataset.categories too; leave it out of one" for name in sorted(both)]
     if problems:

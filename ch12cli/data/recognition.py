@@ -51,9 +51,8 @@ class Recognition:
 
     def target_notation(self, name: str, kind: TargetType) -> Notation | None:
         """How the numbers of the target are written; None if it holds texts."""
-        declared = kind == "values" or name in self.numbers
-        found = self._found(name, declared=declared)
-        if kind == "classes" or declared:
+        found = self._found(name, declared=kind == "values")
+        if kind != "auto":
             return found
         otherwise = "dataset.target_type=classes if it holds classes"
         if found is None:

@@ -121,6 +121,17 @@ def test_a_row_without_a_target_is_dropped_when_missing_values_are_filled() -> N
     assert read.notes == ("table.csv: 1 of 6 rows left out, which have no grade",)
 
 
+@pytest.mark.parametrize(("option", "kind"), [("categories", "classes"), ("numbers", "values")])
+@pytest.mark.parametrize("target", ["y", None])
+def test_the_target_is_no_category_or_number_but_has_a_type(
+    option: str, kind: str, target: str | None, folder: Path
+) -> None:
+    Path("a.csv").write_text("x,y\n1,0.5\n2,1.5\n3,0.5\n4,1.5\n")
+    with pytest.raises(InputError) as refused:
+        csv_file("a.csv", target=target, **{option: ["y"]})  # type: ignore[arg-type]
+    assert str(refused.value) == f"dataset.{option}: y is the target; use dataset.target_type={kind} in place of it"
+
+
 def test_rows_keep_their_numbers_in_the_file_when_others_are_left_out(folder: Path) -> None:
     Path("a.csv").write_text("x,y\n,0.5\n2,\n3,2.5\n\n,1.5\n5,3.25\n")
     assert csv_file("a.csv", missing="drop").numbers_of(np.array([1, 0])).tolist() == [4, 2]

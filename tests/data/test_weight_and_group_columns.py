@@ -58,6 +58,8 @@ def test_a_row_without_weight_or_group_is_refused_or_dropped(folder: Path) -> No
         ({"group": "ill", "target": "ill"}, "dataset.group: ill is the target"),
         ({"weight": "ill", "target": "age"}, "'yes' is not a number"),
         ({"weight": "age", "features": ["age"], "target": "ill"}, "dataset.weight: age is in dataset.features too"),
+        ({"weight": "age", "numbers": ["age"], "target": "ill"}, "dataset.numbers: age is in dataset.weight too"),
+        ({"group": "age", "categories": ["age"], "target": "ill"}, "dataset.categories: age is in dataset.group too"),
     ],
 )
 def test_columns_that_cannot_weigh_or_group_are_refused(file: str, arguments: dict[str, str], message: str) -> None:
