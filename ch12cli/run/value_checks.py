@@ -97,10 +97,11 @@ def rounding_loss(values: npt.NDArray[Any], dtype: torch.dtype) -> float:
     """Returns the root mean square of the rounding error of values, relative to their deviation."""
     if not len(values):
         return 0.0
-    deviation = float(values.std())
     squares = 0.0
-    for block in np.array_split(values, 1 + len(values) // VALUES_AT_ONCE):  # which bounds the memory
-        squares += float(np.square(rounded(block, dtype) - block).sum())
+    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite or no number gives 0 below
+        deviation = float(values.std())
+        for block in np.array_split(values, 1 + len(values) // VALUES_AT_ONCE):  # which bounds the memory
+            squares += float(np.square(rounded(block, dtype) - block).sum())
     return math.sqrt(squares / len(values)) / deviation if deviation > 0 and math.isfinite(squares) else 0.0
 
 

@@ -34,6 +34,13 @@ def data_of(
     return prepare(table, valid_size=valid_size)
 
 
+def test_huge_targets_are_refused_without_a_warning() -> None:  # which would be an error here
+    data = data_of(NOISE * 1e200)
+    (problem,) = precision_problems(data, "float32")
+    assert "too large for float32" in problem
+    assert precision_notes(data, "float32") == []
+
+
 def test_a_target_that_float32_makes_one_value_is_refused_with_what_to_do() -> None:
     data = data_of(1e9 + NOISE)
     assert len(np.unique(data.train.y.astype(np.float32))) == 1  # as numpy rounds

@@ -115,3 +115,21 @@ def test_pictures_have_their_predictions_the_surest_mistakes_first(
     wrong = [row["wrong"] == "True" for row in rows]
     assert wrong == sorted(wrong, reverse=True)
     assert all((", is " in row["predicted"]) == (row["wrong"] == "True") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([f"{'uv'[n % 2]},{n}" for n in range(60)], []),  # the first column decides the class
+        ([f"{n * 1e160},{n}" for n in range(60)], ["dataset.scaling=none", "precision=float64"]),
+    ],
+    ids=["decided", "huge"],
+)
+def test_the_plane_of_two_features_is_chosen_without_warnings(  # which are errors here
+    cells: list[str], words: list[str], folder: Path
+) -> None:
+    rows = "".join(f"{cell},{'ab'[n % 2]}\n" for n, cell in enumerate(cells))
+    Path("t.csv").write_text(f"c,x,y\n{rows}")
+    main([*WORDS, "epochs=1", "dataset=table", "dataset.file=t.csv", "hydra.run.dir=run", *words])
+    with np.load("run/predictions.npz") as arrays:
+        assert "plane.found" in arrays

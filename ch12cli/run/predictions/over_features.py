@@ -127,11 +127,12 @@ def most_separating(task: Task, count: int) -> list[int]:
     x = task.data.features[task.data.train.rows].astype(np.float64)  # (rows, features)
     classes = task.data.train.y.reshape(-1).astype(np.int64)  # (rows,)
     within, between = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for each in np.unique(classes):
-        rows = x[classes == each]
-        within += ((rows - rows.mean(0)) ** 2).sum(0)
-        between += len(rows) * (rows.mean(0) - x.mean(0)) ** 2
-    ratio = between / np.maximum(within, np.finfo(np.float64).tiny)
+    with np.errstate(over="ignore", invalid="ignore"):  # where a feature decides the class, and of huge values
+        for each in np.unique(classes):
+            rows = x[classes == each]
+            within += ((rows - rows.mean(0)) ** 2).sum(0)
+            between += len(rows) * (rows.mean(0) - x.mean(0)) ** 2
+        ratio = between / np.maximum(within, np.finfo(np.float64).tiny)
     return sorted(np.argsort(-ratio, kind="stable")[:count].tolist())
 
 
