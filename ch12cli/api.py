@@ -407,17 +407,13 @@ def rows_of_entry(entry: Entry) -> list[RunRow]:
         listed = job_entries(entry.path) if entry.kind == "sweep" else [entry]
     except InputError:
         listed = [entry]
-    return [RunRow(_none_for_null(configured_keys(each)) | entry_row(each)) for each in listed]
+    return [RunRow(configured_keys(each) | entry_row(each)) for each in listed]
 
 
 def _settings_in(directory: Path) -> dict[str, Any]:
     """A run's configuration by dotted keys, with the values of its file, None for null."""
     keys = read_keys(directory / HYDRA)
-    return _none_for_null({key: value for key, value in keys.items() if not key.startswith("hydra/")})
-
-
-def _none_for_null(keys: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: None if value == "null" else value for key, value in keys.items()}
+    return {key: value for key, value in keys.items() if not key.startswith("hydra/")}
 
 
 def uniform(rows: Sequence[RunRow]) -> RunRows:

@@ -82,7 +82,7 @@ def configuration_in(sweep: Path, plan: PlanFile | None = None) -> Configured:
         if job is not None:
             return plan.setting(job, key)
         keys = keys_in(sweep / row.directory / HYDRA) if is_inside(row.directory) else {}
-        return None if keys[key] == "null" else keys[key]
+        return keys[key]
 
     return value_of
 

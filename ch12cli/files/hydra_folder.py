@@ -163,8 +163,9 @@ def read_overrides(folder: Path) -> list[str] | None:
 def read_keys(folder: Path) -> dict[str, Any]:
     """Returns a run's choices and settings by dotted key; leaves out what cannot be read.
 
-    Choices are texts. Fast enough for thousands of runs, because equal sections are parsed once. An interpolation of
-    one key is resolved. An ensemble has the keys in which all of its networks agree, as far as that is recorded.
+    Choices are texts; None where none is chosen. Fast enough for thousands of runs, because equal sections are parsed
+    once. An interpolation of one key is resolved. An ensemble has the keys in which all of its networks agree, as far
+    as that is recorded.
     """
     try:
         config, hydra = (read_run_file(folder / name).decode() for name in ("config.yaml", "hydra.yaml"))
@@ -172,7 +173,8 @@ def read_keys(folder: Path) -> dict[str, Any]:
         return {}
     section = CHOICES.search(hydra)
     lines = (line.partition(":") for line in section[1].splitlines()) if section else ()
-    keys: dict[str, Any] = {name.strip(): value.strip() for name, _, value in lines}
+    chosen = {name.strip(): value.strip() for name, _, value in lines}
+    keys: dict[str, Any] = {name: None if value == "null" else value for name, value in chosen.items()}
     for section in SECTION.findall(config):
         keys |= _section(section)
     for name, value in keys.items():

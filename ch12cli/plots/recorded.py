@@ -216,7 +216,7 @@ def run_name(path: Path) -> str:
 def subject(path: Path) -> str:
     """Returns the data set and model of a run, such as `iris, mlp`, or its name if both are unknown."""
     keys = read_keys(path / HYDRA)
-    known = [str(keys[key]) for key in ("dataset", "model") if keys.get(key) not in (None, "null")]
+    known = [str(keys[key]) for key in ("dataset", "model") if keys.get(key) is not None]
     return escape_controls(", ".join(known)) if known else run_name(path)
 
 

@@ -123,6 +123,22 @@ def test_filters_sorting_and_limits(answer: Answer) -> None:
     assert answer("--filter", "tags~good").startswith("none of the 4 runs")  # though no run has a tag yet
 
 
+def test_a_choice_that_is_not_made_is_null_as_a_key_that_is_not_set(answer: Answer, listed: Path) -> None:
+    words = ["train", "-q", "device=cpu", "epochs=1", f"hydra.run.dir={DAY}/10-04-00-fast", "experiment=debug/fast"]
+    assert main(words) == 0
+    answer()  # the folder of the run just trained is printed before
+    wanted = {"null": ["10-03-00-bad", "10-01-00-iris-mlp", "10-00-00-iris-mlp"], "debug/fast": ["10-04-00-fast"]}
+    for value, runs in wanted.items():
+        text = answer("--filter", f"experiment={value} and epochs>=0", "--format", "json")
+        assert names(text) == runs
+        assert {row["experiment"] for row in json.loads(text)} == {None if value == "null" else value}
+        rows = list(csv.DictReader(io.StringIO(answer("--filter", f"experiment={value}", "--format", "csv"))))
+        assert {(row["experiment"], row["early_stopping.patience"]) for row in rows} == {
+            ("" if value == "null" else value, "")
+        }
+    assert names(answer("--filter", "experiment!=null", "--format", "json")) == ["10-04-00-fast"]
+
+
 def test_the_jobs_of_a_sweep_are_listed_from_its_table(answer: Answer, listed: Path) -> None:
     rows = json.loads(answer("10-02-00-sweep", "--sort", "seed", "--format", "json"))
     assert [(row["seed"], row["status"], row["epochs"]) for row in rows] == [(s, "finished", 2) for s in (1, 2, 3)]

@@ -109,7 +109,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
     # the networks of an ensemble are listed with their own
     others = () if members else ("activation", "loss", "optimizer", "scheduler", "experiment")
     groups = ("dataset", "model", *others)
-    choices = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "null", "none")]
+    choices = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "none")]
     versions = [f"{name} {environment[name]}" for name in ("ch12", "torch", "python", "device") if name in environment]
     commands = commands_of(entry.path, result.history if result else {})
     facts = [
