@@ -226,9 +226,10 @@ def test_the_columns_of_a_data_frame_are_matched_by_name(folder: Path) -> None:
         (frame.assign(petal_width=None), "line 1, column petal_width: is empty"),
         (frame.assign(petal_width=1j), r"line 1, column petal_width: '1j' is not a number"),
         (frame[:0], "rows: there are none"),
+        (polars.LazyFrame(frame.to_dict("list")), r"^rows: a LazyFrame; collect\(\) it first$"),
     ):
         with pytest.raises(InputError, match=rule):
-            run.predict(given)
+            run.predict(given)  # type: ignore[arg-type]
 
 
 def test_texts_dates_and_whole_numbers_of_a_data_frame_are_read_as_those_of_a_file(folder: Path) -> None:
@@ -267,7 +268,7 @@ def test_a_tensor_that_needs_gradients_is_predicted_and_complex_numbers_are_not(
     np.testing.assert_array_equal(run.predict(tensor).values, run.predict(features).values)
     for given in (features + 1j, (features + 1j).tolist(), features.astype("datetime64[D]")):
         with pytest.raises(InputError, match="rows: cannot be converted to an array of numbers"):
-            run.predict(given)
+            run.predict(given)  # type: ignore[arg-type]
 
 
 def test_a_run_resumed_from_python_equals_the_uninterrupted_one(folder: Path) -> None:

@@ -121,7 +121,12 @@ def read_rows(
 
 
 def names_of_frame(rows: Any) -> list[str] | None:
-    """The names of the columns of a frame of pandas or polars, or a table of Arrow; None for what has no names."""
+    """The names of the columns of a frame of pandas or polars, or a table of Arrow; None for what has no names.
+
+    InputError for a frame whose rows are not computed yet.
+    """
+    if type(rows).__name__ == "LazyFrame":  # whose names polars computes too, with a warning
+        raise InputError("rows: a LazyFrame; collect() it first")
     try:
         names = list(rows.column_names if hasattr(rows, "column_names") else rows.columns)
     except (AttributeError, TypeError):
