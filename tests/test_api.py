@@ -268,7 +268,7 @@ def test_a_tensor_that_needs_gradients_is_predicted_and_complex_numbers_are_not(
     np.testing.assert_array_equal(run.predict(tensor).values, run.predict(features).values)
     for given in (features + 1j, (features + 1j).tolist(), features.astype("datetime64[D]")):
         with pytest.raises(InputError, match="rows: cannot be converted to an array of numbers"):
-            run.predict(given)  # type: ignore[arg-type]
+            run.predict(given)
 
 
 def test_a_run_resumed_from_python_equals_the_uninterrupted_one(folder: Path) -> None:
