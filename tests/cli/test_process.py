@@ -56,6 +56,10 @@ def test_an_option_in_place_of_a_command_gets_a_hint_that_works(
         (["train", "--write", "jobs.csv"], "--write: only with --plan"),
         (["train", "-m", "seed=1,2", "--plan", "--format", "json"], "--format json: not with --plan"),
         (["train", "--cfg", "job", "--format", "json"], "--format json: not with --cfg, which prints YAML"),
+        (
+            ["train", "-m", "seed=1,2", "--cfg", "job"],
+            "seed=1,2: several values; give one value, as --cfg shows one job",
+        ),
         (["bench"], "bench: must be loader or parallel"),
     ],
 )

@@ -178,6 +178,8 @@ def show_configuration(options: argparse.Namespace) -> int:
 
     with hydra_session():
         composer = Composer(options.config_dir, config_name=options.config_name)
+        if options.multirun:
+            composer.several_hint = "give one value, as --cfg shows one job"
         print(
             format_configuration(
                 composer, options.operands, part=options.cfg, package=options.package, resolve=options.resolve
