@@ -153,10 +153,11 @@ class Composer:
     def use_search_path(self, overrides: Sequence[Override], problems: list[Problem]) -> list[Override]:
         """Adds the folders in hydra.searchpath to the repository and returns the overrides.
 
-        If a folder is unusable, appends problems and returns the overrides without hydra.searchpath.
+        They may also be in the primary configuration file. If a folder is unusable, appends problems and returns the
+        overrides without hydra.searchpath.
         """
         search_path = [override_text(override) for override in overrides if override.key_or_group == "hydra.searchpath"]
-        if not search_path:
+        if not search_path and self.config_name == "config":  # ch12's own, which adds none
             return list(overrides)
         try:
             with warnings.catch_warnings():
@@ -169,6 +170,8 @@ class Composer:
             ]
         except HydraException as error:
             found = [Problem("hydra.searchpath", None, first_lines(error))]
+        except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, RecursionError):
+            return list(overrides)  # composing tells what is wrong with the file
         if found:
             problems += found
             return [override for override in overrides if override.key_or_group != "hydra.searchpath"]

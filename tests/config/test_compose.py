@@ -223,6 +223,11 @@ def test_the_users_folder_is_searched_after_ch12s_own(tmp_path: Path) -> None:
         assert composed(composer, []).settings["epochs"] == 5
         by_path = composed(Composer(), [f"hydra.searchpath=[file://{tmp_path}]", "optimizer=nadam"])
         assert by_path.settings["optimizer"]["lr"] == 0.003
+        (tmp_path / "top").mkdir()
+        words = f"defaults:\n  - config\n  - _self_\nhydra:\n  searchpath: [file://{tmp_path}]\n"
+        (tmp_path / "top" / "searching.yaml").write_text(words)
+        by_file = composed(Composer([tmp_path / "top"], config_name="searching"), ["optimizer=nadam"])
+        assert by_file.settings["optimizer"]["lr"] == 0.003
     with pytest.raises(InputError, match="no such folder"), hydra_session():
         Composer([tmp_path / "nowhere"])
 
