@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ch12cli.sweeps.workers.worker_pool import SweepEngine
 
 
-WAITS = {"wait": True}  # a resume collects the results
+WAIT = "wait"  # an option of some launchers; a resume collects the results
 
 
 def resume_sweep(
@@ -93,7 +93,8 @@ def recorded_engine(
             f"{PREFIX_OF_LAUNCHER}{next(iter(options))}: {where} was started without a launcher that has such keys"
         )
     try:
-        return engine_of(OmegaConf.create({**launcher, **options, **WAITS}), trust=trust)
+        waits = {WAIT: True} if WAIT in launcher else {}
+        return engine_of(OmegaConf.create({**launcher, **options, **waits}), trust=trust)
     except (OmegaConfBaseException, TypeError) as error:
         raise InputError(f"{where}: hydra.launcher: {first_lines(error)}") from error
 

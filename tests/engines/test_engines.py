@@ -1,6 +1,7 @@
 """Sweeps on an engine against the same sweeps in processes of this machine: the same networks, each recorded once."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -132,6 +133,9 @@ def test_a_sweep_on_an_executor_equals_the_local_one(monkeypatch: pytest.MonkeyP
     assert train("hydra.sweep.dir=there", "hydra/launcher=executor", executor, "hydra.launcher.parallel=2") == 0
     assert models("there") == models("here")
     assert rows("there") == rows("here")
+    shutil.rmtree("there/1")
+    assert main(["resume", "there", "--trust", "-q"]) == 0
+    assert models("there") == models("here")
 
 
 def test_a_search_that_is_not_waited_for_is_refused(slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from ch12cli.sweeps.start import plan_many
+from ch12cli.sweeps.workers.worker_pool import ProcessDiedError, call_in_subprocess
 from tests.sweeps.driver import one_thread, sweep
 
 TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
@@ -106,3 +107,13 @@ def test_networks_that_fail_their_trial_are_reported_with_their_jobs(
     with pytest.raises(InputError) as refused:
         sweep(*TINY, "model=gone", "model.code=7,8", folders=[Path("mine")])
     assert refused.value.messages == ["it called sys.exit(7) (job 0)", "it called sys.exit(8) (job 1)"]
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_a_helping_process_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ProcessDiedError, match="exit code 130"):
+        call_in_subprocess(interrupted)
+    assert capfd.readouterr().err == ""

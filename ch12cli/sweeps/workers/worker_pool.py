@@ -325,6 +325,8 @@ def send(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, .
         pipe.send(error)
     except Terminated:
         raise SystemExit(128 + signal.SIGTERM) from None
+    except KeyboardInterrupt:  # of a terminal, which interrupts the caller too
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 def describe_exit(code: int | None) -> str:
