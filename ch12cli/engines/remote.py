@@ -10,7 +10,7 @@ from typing import Protocol
 
 import ch12cli
 from ch12cli.catalogue.formatting import count_of, format_seconds
-from ch12cli.engines.bundles import UNKNOWN, FollowedBundle, divide, report_of
+from ch12cli.engines.bundles import SETTLE, UNKNOWN, FollowedBundle, divide, report_of
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import read_file
 from ch12cli.files.cluster.bundle_json import (
@@ -355,8 +355,14 @@ class RemoteEngine:
         (directory / WORK / STOP).touch()
         for submission in {one.submission for one in followed}:
             self.engine.cancel(submission, submission.bundles)
-        deadline = time.monotonic() + STOPPING
-        while time.monotonic() < deadline and any(one.is_at_work() for one in followed):
+        began = asked = time.monotonic()
+        while (now := time.monotonic()) < began + STOPPING:
+            if not any(one.is_at_work() and now - one.ended_at <= SETTLE for one in followed):
+                return
+            if now - asked > ASK:  # of those that were ended before they could say so
+                asked = now
+                with suppress(InputError, MachineError):
+                    self.ask(followed, now)
             time.sleep(POLL)
 
 
