@@ -169,3 +169,28 @@ def test_the_current_directory_is_not_removed(
     assert main(["rm", ".", "--yes"]) == 2
     assert ".: is the current directory; leave it first" in capsys.readouterr().err
     assert (folder / "home" / "result.json").exists()
+
+
+def test_what_ch12_did_not_write_is_not_removed(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (day / "one" / "precious").mkdir()
+    (day / "one" / "thesis.txt").write_text("x", encoding="utf-8")
+    assert main(["rm", "two", "one", "--yes"]) == 2
+    assert f"{DAY}/one: holds what ch12 did not write there: precious, thesis.txt; move" in capsys.readouterr().err
+    assert left(day) == {"one", "two", "bad", "sweep"}
+    (day / "two").rename(day / "sweep" / "mine")
+    assert main(["rm", "sweep", "--yes"]) == 2
+    assert f"{DAY}/sweep: holds what ch12 did not write there: mine; move" in capsys.readouterr().err
+    assert (day / "sweep" / "mine" / "result.json").exists()
+
+
+def test_folders_above_the_jobs_of_a_sweep_may_hold_what_others_wrote(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "-q", "epochs=1", "device=cpu", "-m", "seed=1,2", "hydra.sweep.dir=deep"]
+    assert main([*words, "hydra.sweep.subdir=by/${seed}"]) == 0
+    (folder / "deep" / "by" / "notes").mkdir()
+    assert main(["rm", "deep", "--yes"]) == 2
+    assert "deep: holds what ch12 did not write there: by/notes; move" in capsys.readouterr().err
+    (folder / "deep" / "by" / "notes").rmdir()
+    assert main(["rm", "deep", "--yes"]) == 0
+    assert not (folder / "deep").exists()
