@@ -25,7 +25,7 @@ from ch12cli.catalogue.entries import entry_at
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.compact.run_files import recorded_job
 from ch12cli.files.plain_values import whole_number_in
-from ch12cli.files.tags import read_tags, require_valid, write_tags
+from ch12cli.files.tags import read_tags, require_valid, update_tags
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.report.page import policy_sources
 
@@ -105,7 +105,7 @@ def board_app(root: Path, *, token: str, port: int, write: bool) -> ASGIApp:
         require_valid(path, words)
         if recorded_job(path) is not None:  # its directory, which the tags are written into, is in the record alone
             run_verb(["unpack", operand(path)], path)
-        write_tags(path, words)
+        update_tags(path, add=added, remove=removed)
         folder.renew(path)
         return JSONResponse({"tags": read_tags(path)})
 

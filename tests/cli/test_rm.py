@@ -5,11 +5,14 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ch12cli.cli.main import main
+from ch12cli.files import tags
 from ch12cli.files.locks import locked
 from ch12cli.files.result_json import read_result
 
@@ -131,6 +134,22 @@ def test_tags_are_added_found_and_removed(day: Path, capsys: pytest.CaptureFixtu
     assert not (day / "one" / "tags.txt").exists()
     assert read_result(day / "one" / "result.json") is not None
     assert main(["repro", "one", "-q"]) == 0
+
+
+def test_tags_given_at_the_same_time_are_all_kept(day: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = tags.write_tags
+
+    def write_slowly(directory: Path, words: Iterable[str]) -> None:
+        time.sleep(0.05)
+        write(directory, words)
+
+    monkeypatch.setattr(tags, "write_tags", write_slowly)
+    for name in ("one", "sweep"):
+        with ThreadPoolExecutor(5) as threads:
+            list(threads.map(lambda word: tags.update_tags(day / name, add=[word]), "abcde"))  # noqa: B023
+        assert sorted(tags.read_tags(day / name)) == list("abcde")
+    with locked(day / "one", key="test"):  # by the process that trains it
+        assert main(["tag", "one", "good"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from ch12cli.catalogue.entries import entry_at
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.errors import InputError
 from ch12cli.files.compact.run_files import recorded_job
-from ch12cli.files.tags import read_tags, require_valid, write_tags
+from ch12cli.files.tags import read_tags, require_valid, update_tags
 
 
 def parser() -> Arguments:
@@ -32,6 +32,6 @@ def run(argv: Sequence[str]) -> int:
             from ch12cli.saved.unpack import unpack_job
 
             unpack_job(path)  # the record is not changed
-        write_tags(path, tags)
+        update_tags(path, add=() if options.remove else given, remove=given if options.remove else ())
     print(" ".join(read_tags(path)) or "no tags")
     return 0
