@@ -20,6 +20,8 @@ from ch12cli.files.run_directory import SWEEP
 from ch12cli.files.sweep_csv import is_sweep, read_sweep_csv
 from ch12cli.saved.job_files import job_files, write_files
 
+MOST_NAMED = 10  # jobs in a message
+
 
 def readable(directory: Path) -> Path:
     """Returns the directory in which the files of a run can be read: its own, or a private copy of a recorded job's.
@@ -57,9 +59,10 @@ def unpack_job(directory: Path) -> bool:
 def unpack_sweep(sweep: Path) -> Iterator[JobRecord]:
     """Writes the directories of the recorded jobs that have none. Yields each job when its directory is there.
 
-    Raises InputError at the end if records are damaged, and at once if the sweep has no compact record.
+    Raises InputError at the end if records are damaged or gone, and at once if the sweep has no compact record.
     """
     if not has_records(sweep):
+        _refuse_gone(sweep)
         what = "records each job in its directory already" if is_sweep(sweep) else "is not a sweep"
         raise InputError(f"{sweep}: {what}; there is nothing to unpack")
     index, corrupt = index_of(sweep), list[str]()
@@ -79,6 +82,17 @@ def unpack_sweep(sweep: Path) -> Iterator[JobRecord]:
         damaged.append(f"train the jobs that were in it again: {resume_line(sweep)}")
     if damaged or corrupt:
         raise InputError([*damaged, *first_few(corrupt)])
+    _refuse_gone(sweep)
+
+
+def _refuse_gone(sweep: Path) -> None:
+    """Raises InputError if jobs that have ended, by the sweep's table, have neither a directory nor a record."""
+    rows = [row for row in read_sweep_csv(sweep / SWEEP) if row.status != "interrupted"]
+    gone = sorted(row.job for row in rows if not run_exists(sweep / row.directory))
+    if gone:
+        named = ", ".join(map(str, gone[:MOST_NAMED])) + (", …" if len(gone) > MOST_NAMED else "")
+        what = f"record of job {named} is" if len(gone) == 1 else f"records of jobs {named} are"
+        raise InputError(f"{sweep}: the {what} gone; to train again: {resume_line(sweep)}")
 
 
 def _lacks_jobs(sweep: Path) -> bool:

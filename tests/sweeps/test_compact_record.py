@@ -218,6 +218,17 @@ def test_a_damaged_block_is_told_and_costs_only_its_jobs(copy: Path, capsys: pyt
         assert not (copy / "0").exists()
 
 
+def test_jobs_whose_records_are_gone_are_told(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = store_of(copy)
+    store.write_bytes(store.read_bytes()[:-1])
+    assert main(["unpack", "sweep"]) == 2  # writes the two that diverged, which are in an earlier block
+    assert "sweep: the records of jobs 0, 1, 3, 4 are gone; to train again: ch12 resume" in capsys.readouterr().err
+    shutil.rmtree(copy / "records")
+    shutil.rmtree(copy / "2")
+    assert main(["unpack", "sweep"]) == 2
+    assert "sweep: the records of jobs 0, 1, 2, 3, 4 are gone; to train" in capsys.readouterr().err
+
+
 def damaged(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
