@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.scaling import scaling_from_plain, target_scaling_from_plain
 from ch12cli.errors import InputError
 from ch12cli.files.plain_values import is_integer
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, refuse_links
+from ch12cli.files.result_json import read_result
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, RESULT, refuse_links
 from ch12cli.rules import LARGEST
 from ch12cli.run.sessions import plain_of
 from ch12cli.saved.gate import require_valid_settings
 from ch12cli.saved.network import require_fits
 from ch12cli.saved.unpack import readable
+from ch12cli.shell import shell_word
 from ch12cli.training.checkpoint import MISMATCH_ERRORS, Checkpoints, DamagedError, load
 
 TRAINING = ("best_network", "optimizer", "schedule", "best", "stopping", "source", "columns", "rows")
@@ -47,13 +50,20 @@ class Saved:
 
 
 def read_saved(
-    directory: Path, *, best: bool = False, trust: bool = False, uses: Use = Use.DATA, own: Collection[str] = ()
+    directory: Path,
+    *,
+    best: bool = False,
+    trust: bool = False,
+    uses: Use = Use.DATA,
+    own: Collection[str] = (),
+    older: bool = False,
 ) -> Saved:
     """Returns the run in a directory, from its newest valid checkpoint.
 
     best: `network` and `epoch` of the state are those of the best epoch, else of the last one. trust: the run is the
     user's own, so its targets may be any importable object. uses: what the caller does with the settings. own: the keys
-    that the user has set, which the caller changes.
+    that the user has set, which the caller changes. older: of a finished run whose last checkpoint is damaged or
+    missing, an older one is read, as of a run that did not finish.
     Raises InputError if the directory holds no run, the run is damaged, or `ch12 train` would not accept its settings.
     """
     files = readable(directory)
@@ -62,7 +72,7 @@ def read_saved(
         raise InputError(f"{directory}: is not the directory of a run (it has no {CHECKPOINTS}/)")
     if not trust:
         refuse_links(files)
-    state, skipped = read_state(folder, best=best)
+    state, skipped = read_state(folder, best=best, older=older)
     settings, choices, environment = (_mapping(state, name, folder) for name in ("settings", "chosen", "environment"))
     settings = with_later_keys(settings)
     require_valid_settings(settings, choices, directory=directory, trust=trust, uses=uses, own=own)
@@ -72,14 +82,17 @@ def read_saved(
     return Saved(directory, state, typed, environment, skipped, plain_of(state, "history"))
 
 
-def read_state(folder: Path, *, best: bool) -> tuple[dict[str, Any], list[str]]:
+def read_state(folder: Path, *, best: bool, older: bool) -> tuple[dict[str, Any], list[str]]:
     """Returns the state of the newest valid checkpoint, and why newer ones were skipped.
 
     The state includes the best epoch so far. If no other checkpoint is valid and `best` is set, best.pt is read
-    instead. Raises InputError if a part is missing or has the wrong type.
+    instead. older: see read_saved. Raises InputError if a part is missing or has the wrong type, DamagedError if no
+    checkpoint is valid.
     """
     try:
         state, skipped = Checkpoints(folder, every=None).newest()
+        if skipped and not older:
+            require_last_epoch(state, skipped, folder)
     except DamagedError as error:
         if not (best and (folder / BEST).is_file()):
             raise
@@ -98,6 +111,31 @@ def read_state(folder: Path, *, best: bool) -> tuple[dict[str, Any], list[str]]:
             )
         state = {**state, "epoch": state["best"]["epoch"][0], "network": state["best_network"]}
     return state, skipped
+
+
+def require_last_epoch(state: Mapping[str, Any], skipped: list[str], folder: Path) -> None:
+    """Raises DamagedError if the run finished, and a state read in place of its last one is of an earlier epoch.
+
+    skipped: why newer checkpoints were skipped; folder: of the checkpoints.
+    """
+    last, epoch = epochs_if_finished(folder.parent), state.get("epoch")
+    if is_integer(epoch) and epoch < last:
+        raise DamagedError(
+            [
+                *skipped,
+                f"{folder.parent}: finished after epoch {last}, and its newest valid checkpoint is of epoch {epoch}; "
+                f"`ch12 resume {shell_word(str(folder.parent))}` trains the missing epochs again",
+            ]
+        )
+
+
+def epochs_if_finished(directory: Path) -> int:
+    """Returns the number of epochs of a run that finished according to its result.json, 0 of any other."""
+    with suppress(InputError):
+        result = read_result(directory / RESULT)
+        if result is not None and result.status == "finished":
+            return result.epochs or 0
+    return 0
 
 
 def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path) -> None:

@@ -67,7 +67,7 @@ class Reproduction:
 
 def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Reproduction:
     """Retrains a run for as many epochs as its newest valid checkpoint records, and compares. Writes nothing."""
-    saved = read_saved(directory, trust=trust, uses=USES)
+    saved = read_saved(directory, trust=trust, uses=USES, older=True)
     refuse_ensemble(saved)
     files = readable(directory)
     try:

@@ -182,7 +182,7 @@ def continue_run(
     fork_hint: str,
 ) -> Outcome | None:
     own = frozenset(map(override_key, overrides))
-    read = partial(read_saved, uses=EVERY_USE) if has_checkpoint(directory) else read_unbegun
+    read = partial(read_saved, uses=EVERY_USE, older=True) if has_checkpoint(directory) else read_unbegun
     saved = read(directory, trust=trust, own=own)
     begun = "network" in saved.state
     for message in saved.skipped:
@@ -322,7 +322,7 @@ def nothing_left(directory: Path, saved: Saved, result: Result | None, overrides
     done, name = int(saved.state["epoch"]), shell_word(str(directory))
     if result is None:  # the run was killed, perhaps after its last epoch, before its last files were written
         return ""
-    if result.stopped_at is not None:
+    if result.stopped_at is not None and done >= result.stopped_at:
         arguments = shell_line(["early_stopping.patience=null", *overrides])
         return (
             f"{directory}: stopped early in epoch {done}; to continue from there as a new run: "
