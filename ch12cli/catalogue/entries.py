@@ -187,8 +187,8 @@ def run_entry(folder: str, files: RunFiles) -> Entry:
 def status_now(folder: str, result: Result) -> str:
     """Returns the status of a run whose metrics.csv is newer than its result.json.
 
-    If the file differs from its digest, the run was resumed: it is running if locked, else killed, or damaged if
-    unreadable.
+    If the file differs from its digest and has more rows than the result has epochs, the run was resumed: it is running
+    if locked, else killed. With fewer rows it has lost some, and the result still holds. An unreadable file is damaged.
     """
     digest = result.files.get(METRICS)
     try:
@@ -200,7 +200,8 @@ def status_now(folder: str, result: Result) -> str:
         check_metrics(metrics, Path(folder, METRICS))
     except (OSError, InputError):
         return unusable(folder, METRICS)
-    return "killed"
+    has_lost_rows = result.epochs is not None and metrics.count(b"\n") - 1 <= result.epochs
+    return result.status if has_lost_rows else "killed"
 
 
 def unusable(folder: str, *names: str) -> str:

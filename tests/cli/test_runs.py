@@ -255,6 +255,16 @@ def test_metrics_changed_after_the_end_are_noticed(answer: Answer, listed: Path)
         assert status("10-00") == "running"
 
 
+@pytest.mark.parametrize("kept", [slice(None, -1), slice(0), slice(30)])
+def test_a_finished_run_whose_metrics_lost_their_end_stays_finished(answer: Answer, listed: Path, kept: slice) -> None:
+    run = listed / "10-00-00-iris-mlp"
+    (run / "metrics.csv").write_bytes((run / "metrics.csv").read_bytes()[kept])
+    [row] = json.loads(answer("--filter", "path~10-00", "--format", "json"))
+    assert row["status"] == "finished"
+    assert main(["rm", "--status", "killed", "--yes"]) == 0
+    assert run.is_dir()
+
+
 @pytest.mark.parametrize("look", [is_locked, is_locked_by_trying])
 def test_reading_a_lock_changes_nothing(look: Callable[[Path], bool], listed: Path) -> None:
     run = listed / "10-00-00-iris-mlp"
