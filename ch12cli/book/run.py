@@ -101,5 +101,5 @@ def agrees(output: str, printed: Printed) -> bool:
     """Returns whether the output matches the book to the last digit, or in shape and range for "uniform" items."""
     if printed.kind == "uniform":
         numbers = [float(token) for token in TOKEN.findall(output) if token[0].isdigit()]
-        return len(numbers) == 6 and all(0 <= number < 1 for number in numbers)
+        return len(numbers) == 6 and all(0 <= number <= 1 for number in numbers)  # 1.0000 is a rounded one below 1
     return TOKEN.findall(output) == TOKEN.findall(printed.text)

@@ -206,7 +206,8 @@ def ranges_of(name: str, model: Mapping[str, Any]) -> list[str]:
     if left == ranges:
         return [f"search={name}"]
     conditions = ", ".join(f'{key}: "{value}"' for key, value in when.items())
-    return [*(f"{key}={each}" for key, each in left.items()), *([f"search.when={{{conditions}}}"] if when else [])]
+    kept = left | ({"search.when": f"{{{conditions}}}"} if when else {})
+    return [f"{key}={each}" for key, each in kept.items()]
 
 
 def refuse_limits(overrides: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from ch12cli.cli.verbs.predict import inert
 from ch12cli.files import locks
 from ch12cli.files.atomic import LARGEST_RECORD, digest_of
 from ch12cli.files.result_json import is_intact, seal
-from ch12cli.files.tags import write_tags
+from ch12cli.files.tags import update_tags
 
 LONG_NAME = "a" * 300  # bytes; a name has 255 at most
 MANY_DIGITS = "9" * 5000  # Python reads 4300
@@ -374,9 +374,10 @@ def test_a_lock_on_another_disk_with_the_same_inode_number_is_none(
 
 
 def test_what_a_killed_tag_left_is_removed_by_the_next(folder: Path) -> None:
+    (folder / ".hydra").mkdir()
     (folder / ".tags.txt.123.tmp").write_text("go")
-    write_tags(folder, ["good"])
-    assert [path.name for path in folder.iterdir()] == ["tags.txt"]
+    update_tags(folder, add=["good"])
+    assert sorted(path.name for path in folder.iterdir()) == [".hydra", "tags.txt"]
 
 
 @pytest.mark.parametrize(
