@@ -52,8 +52,8 @@ class Streams:
         self.states: list[Tensor] = []  # of the runs that were added
         self.order_seeds: list[NDArray[np.int64]] = []  # of each run, (epochs,)
         self.table: NDArray[np.int64] | None = None  # all of them, (runs, epochs)
-        self.likely: int | None = None  # how many numbers were drawn before the first epoch by the run before
-        self.states_of: StatesOf | None = None
+        self.likely: int | None = None  # how many numbers the network of the run before drew, of those that were added
+        self.drawn: tuple[int, StatesOf] | None = None  # what `begin` was given
         self.generator = torch.Generator()
         self.draw: Callable[[NDArray[np.int64], int], Tensor] | None = None
 
@@ -72,7 +72,7 @@ class Streams:
 
         states_of: returns the states of streams that were seeded, after so many 32-bit numbers, (runs, bytes).
         """
-        self.seeds, self.likely, self.table, self.states_of = list(seeds), draws, order_seeds, states_of
+        self.seeds, self.table, self.drawn = list(seeds), order_seeds, (draws, states_of)
 
     def orders(self, runs: list[int], epochs: range, rows: int) -> Tensor:
         """Returns the orders of the rows of some runs in epochs, counted from 0: (epochs, runs, rows) int64."""
@@ -89,10 +89,10 @@ class Streams:
 
     def states_after(self, runs: list[int], epochs: int) -> NDArray[np.uint8]:
         """Returns the states of runs' streams after `epochs` epochs, as torch.get_rng_state has them: (runs, bytes)."""
-        if self.states_of is None:
+        if self.drawn is None:
             return np.stack([advanced(self.states[run], epochs).numpy() for run in runs])
-        assert self.likely is not None
-        return self.states_of(np.array(self.seeds)[runs], self.likely + NUMBERS_OF_EPOCH * epochs)
+        draws, states_of = self.drawn
+        return states_of(np.array(self.seeds)[runs], draws + NUMBERS_OF_EPOCH * epochs)
 
     def origins(self, runs: list[int]) -> list[Origin | None]:
         """Returns how the streams of runs are made again as they were before the first epoch. None: it is not known."""
@@ -101,8 +101,12 @@ class Streams:
         ]
 
     def origin(self, seed: int, state: NDArray[np.uint8]) -> Origin | None:
-        draws = self.likely if self.states_of is not None else draws_of(state, seed, likely=self.likely)
-        self.likely = self.likely if draws is None else draws
+        """Returns the origin of a stream that is in this state before the first epoch."""
+        if self.drawn is None:
+            draws = draws_of(state, seed, likely=self.likely)
+            self.likely = self.likely if draws is None else draws
+        else:
+            draws = self.drawn[0]
         return None if draws is None else (seed, draws, checksum_of(state))
 
 

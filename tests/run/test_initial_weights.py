@@ -56,10 +56,10 @@ def test_weights_and_streams_that_are_drawn_at_once_are_those_of_torch(
 ) -> None:
     jobs, task = jobs_of(offset, model=model)
     at_once = started(jobs, task)
-    assert at_once[1].states_of is not None
+    assert at_once[1].drawn is not None
     monkeypatch.setattr(build, "twister_if_cached", lambda: False)
     by_torch = started(jobs, task)
-    assert by_torch[1].states_of is None
+    assert by_torch[1].drawn is None
     require_the_same(at_once, by_torch)
 
 
@@ -67,8 +67,8 @@ def test_torch_draws_where_the_jobs_differ_or_compiled_code_is_not_wanted() -> N
     jobs, task = jobs_of()
     others = replace(jobs[-1], loop=replace(jobs[-1].loop, stream_offset=1))
     unwanted = replace(jobs[0], sweep=replace(jobs[0].sweep, fused=False))
-    assert started([*jobs[:-1], others], task)[1].states_of is None
-    assert started([unwanted, *jobs[1:]], task)[1].states_of is None
+    assert started([*jobs[:-1], others], task)[1].drawn is None
+    assert started([unwanted, *jobs[1:]], task)[1].drawn is None
 
 
 def test_torch_draws_where_compiled_code_draws_other_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,5 +80,5 @@ def test_torch_draws_where_compiled_code_draws_other_numbers(monkeypatch: pytest
     expected = started(jobs, task)
     monkeypatch.setattr(build, "draw_beginnings", others)
     found = started(jobs, task)
-    assert found[1].states_of is None
+    assert found[1].drawn is None
     require_the_same(found, expected)
