@@ -20,7 +20,8 @@ from ch12cli.files.tags import TAGS
 
 OF_BOTH = (TAGS, "wandb")
 OF_A_RUN = (*RUN_FILES, *OF_BOTH)
-OF_A_SWEEP = (SWEEP, STATE, RECORDS, MULTIRUN, "final.csv", *OF_BOTH)  # final.csv: of `ch12 tune`
+# final.csv: of `ch12 tune`; .submitit: of Hydra's launcher of that name
+OF_A_SWEEP = (SWEEP, STATE, RECORDS, MULTIRUN, "final.csv", ".submitit", *OF_BOTH)
 WRITTEN = re.compile(rf"{LEFTOVER.pattern}|\..+\.partial.*|events\.out\.tfevents\..*")  # the last ones: of TensorBoard
 MOST_NAMED = 3  # names of others' files in a message
 
