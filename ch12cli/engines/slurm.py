@@ -24,6 +24,18 @@ SUBMITTED = re.compile(r"(\d+)(?:;.*)?")  # what sbatch --parsable prints: the n
 UNREACHABLE = ("Unable to contact slurm controller", "resolve_ctls_from_dns_srv", "Unknown host")
 
 
+# Options of sbatch that ch12 needs for itself, each with the key of the launcher for it, if there is one.
+OWN_OPTIONS = {
+    "array": "array_parallelism",
+    "cpus-per-task": "cpus_per_task",
+    "mem": "mem_gb",
+    "signal": "signal_delay_s",
+    "time": "timeout_min",
+    "output": "",
+    "wrap": "",
+}
+
+
 @dataclass
 class Slurm:
     """Submits bundles as arrays of jobs. The fields are those of conf/hydra/launcher/slurm.yaml."""
@@ -49,6 +61,10 @@ class Slurm:
         if problems := launcher_problems(cls.name, options):
             raise InputError(problems)
         engine = cls(**options)
+        for name in engine.further_options:
+            if name in OWN_OPTIONS:
+                hint = f"use hydra.launcher.{OWN_OPTIONS[name]}" if OWN_OPTIONS[name] else "leave it out"
+                raise InputError(f"hydra.launcher.additional_parameters: ch12 sets {name} of sbatch itself; {hint}")
         if not engine.seconds:
             rule = f"must be less than the {60 * engine.timeout_min} seconds of timeout_min={engine.timeout_min}"
             raise InputError(f"hydra.launcher.signal_delay_s={engine.signal_delay_s}: {rule}")
@@ -72,9 +88,14 @@ class Slurm:
         return max(0, 60 * self.timeout_min - self.signal_delay_s)
 
     @property
+    def further_options(self) -> dict[str, object]:
+        """The user's options of sbatch, by its names for them: True for a flag, None or False for one to leave out."""
+        return {name.replace("_", "-"): value for name, value in (self.additional_parameters or {}).items()}
+
+    @property
     def has_gpus(self) -> bool:
         """Whether GPUs are asked for, by the key of their own or by an option of sbatch."""
-        asked = [f"{name}={value}" for name, value in (self.additional_parameters or {}).items()]
+        asked = [f"{name}={value}" for name, value in self.further_options.items()]
         return bool(self.gpus_per_node) or any("gpu" in text for text in asked)
 
     def limits(self) -> list[str]:
@@ -146,11 +167,11 @@ class Slurm:
             "account": self.account,
             "qos": self.qos,
             "constraint": self.constraint,
-            **(self.additional_parameters or {}),
+            **self.further_options,
         }
-        line = ["sbatch", "--parsable", "--requeue"]
-        line += [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
-        return line
+        given = {name: value for name, value in options.items() if value is not None and value is not False}
+        words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]
+        return ["sbatch", "--parsable", "--requeue", *words]
 
     def script(self, command: Sequence[str], directory: Path, first: int) -> str:
         """Returns the batch script of an array, which trains bundle K.

@@ -92,6 +92,10 @@ def recorded_engine(
         raise InputError(
             f"{PREFIX_OF_LAUNCHER}{next(iter(options))}: {where} was started without a launcher that has such keys"
         )
+    if options.get(WAIT) is False:
+        raise InputError(
+            f"{PREFIX_OF_LAUNCHER}{WAIT}=false: a resume waits for the results, to collect them; leave it out"
+        )
     try:
         waits = {WAIT: True} if WAIT in launcher else {}
         return engine_of(OmegaConf.create({**launcher, **options, **waits}), trust=trust)

@@ -255,10 +255,12 @@ def test_options_of_a_launcher_become_those_of_sbatch(tmp_path: Path) -> None:
             "mem_gb": 1.5,
             "gpus_per_node": 1,
             "setup": ["module load x"],
-            "additional_parameters": {"nice": 5},
+            "additional_parameters": {"nice": 5, "exclusive": True, "hold": False, "mail_user": "x"},
         }
     )
     line = engine.sbatch_line(12, tmp_path)
+    assert {"--exclusive", "--mail-user=x"} <= set(line)
+    assert not any(word.startswith("--hold") for word in line)
     assert {"--partition=gpu", "--mem=1536M", "--gpus-per-node=1", "--nice=5", "--array=0-11%16", "--requeue"} <= set(
         line
     )
@@ -267,6 +269,15 @@ def test_options_of_a_launcher_become_those_of_sbatch(tmp_path: Path) -> None:
     assert script[-1] == "exec python -m ch12cli work 'a b' --stack=\"$K\""
     assert script[1] == "K=$((40 + SLURM_ARRAY_TASK_ID))"
     assert script[-2] == "module load x"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("array", "use hydra.launcher.array_parallelism"), ("cpus_per_task", "cpus_per_task"), ("wrap", "leave it out")],
+)
+def test_options_of_sbatch_that_ch12_needs_are_refused(name: str, hint: str) -> None:
+    with pytest.raises(InputError, match=f"additional_parameters: ch12 sets .* of sbatch itself; .*{hint}"):
+        Slurm.from_options({"additional_parameters": {name: 1}})
 
 
 def test_what_slurm_is_asked_for_decides_how_items_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

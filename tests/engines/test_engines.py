@@ -106,6 +106,12 @@ def test_only_what_slurm_trains_can_be_left(capsys: pytest.CaptureFixture[str]) 
     assert "--detach: only for a sweep that Slurm trains" in capsys.readouterr().err
 
 
+def test_a_resume_waits_for_the_results(slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("hydra.sweep.dir=there", "hydra/launcher=slurm") == 0
+    assert main(["resume", "there", "hydra.launcher.wait=false"]) == 2
+    assert "hydra.launcher.wait=false: a resume waits for the results" in capsys.readouterr().err
+
+
 def test_a_launcher_without_a_sweep_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ((), ("--detach",)):
         assert main(["train", "hydra/launcher=slurm", *words]) == 2
